@@ -27,7 +27,7 @@ def test_the_end_of_a_run_says_what_was_not_tested(tmp_path: Path, workers: str)
     """Once each, also where the processes that ran the tests print nothing: a tier that could not run must not look like one that did."""
     (tmp_path / "test_it.py").write_text(_TESTS)
     options = ["-c", "/dev/null", "--rootdir", ".", "-p", "xdist", "-p", "tests.support.closing", "-p", "no:cacheprovider", "-n", workers]
-    alone = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the other plugins take most of the time to begin
+    alone = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}  # other plugins begin slowly
     command, environment = [sys.executable, "-m", "pytest", *options, "test_it.py"], {**os.environ, **alone}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
