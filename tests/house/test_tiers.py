@@ -24,8 +24,10 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rg
 def _commands() -> dict[str, list[str]]:
     """The arguments that each target of the Makefile gives to pytest in this distribution's environment."""
     found: dict[str, list[str]] = {}
+    # Without what a `make test` around this one sets.
+    alone = {name: value for name, value in os.environ.items() if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES"}}
     for target in makefile.targets():
-        made = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        made = subprocess.run(["make", "-n", target], cwd=ROOT, env=alone, capture_output=True, text=True, check=True, timeout=60)
         for command in re.findall(r"^(?:\w+=\w+ )?\S*\.venv/bin/python -m pytest\b(.*)", made.stdout, re.MULTILINE):
             assert target not in found, f"{target} starts pytest twice"
             found[target] = command.split()
