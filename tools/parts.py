@@ -76,7 +76,7 @@ NIGHT: Final = (
     Part("demos", "all scenarios", tuple(f"demo --scenario {one}" for one in ("seed", "route", "one-zone", "quota", "l4-limit"))),
     Part("pipelines", "both generations of the pipelines, and clients of others", ("test-clients", "test-pipelines"), minutes=60),
     Part("vllm", "the adapter beside vLLM itself", ("test-vllm",)),
-    Part("policy", "policies beside one that knows the future, and the tests of that", ("bench-policy --quick", "test tests/research")),
+    Part("policy", "policies beside a clairvoyant one, and the tests of research", ("bench-policy --quick", "test tests/research")),
     Part("switch", "a mode change loses no request", ("bench-switch --quick",)),
     Part("election", "no replica acts without the Lease", ("bench-election --quick --simulated",)),
     Part("server-bench", "the model server fails no request under load", ("bench-model-server --quick --only alone",), minutes=60),

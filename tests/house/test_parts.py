@@ -86,7 +86,7 @@ def test_a_change_needs_the_parts_of_the_longest_row() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with a commit, whose Makefile has a target that passes, one that fails and one that never ends."""
+    """A repository with a commit, whose Makefile has three targets: good passes, bad fails, slow never ends."""
     (tmp_path / "Makefile").write_text(
         "good:\n\t@echo $(ARGS) '== 3 passed, 2 skipped, 1 rerun in 1s =='\nbad:\n\t@echo what is wrong; false\nslow:\n\t@sleep 600\n"
     )
